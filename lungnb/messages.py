@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
@@ -150,9 +151,10 @@ class _Output:
 
 @contextmanager
 def steady_output() -> Iterator[_Output]:
-    """Keep the block running if a stream fails, and print warnings as single lines; yield standard output."""
+    """Keep the block running if a stream fails, and print each warning once, as a line; yield standard output."""
     with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print_lines(f"lungnb: {message}", file=sys.stderr)
+        once = cache(lambda text: print_lines(f"lungnb: {text}", file=sys.stderr))
+        warnings.showwarning = lambda message, *_, **__: once(str(message))
         output, errors = (_Output(stream or nowhere) for stream in (sys.stdout, sys.stderr))
         with redirect_stdout(cast(TextIO, output)), redirect_stderr(cast(TextIO, errors)):
             try:

@@ -118,6 +118,18 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == f"lungnb: {printable(BAD_NAME)} is odd.\n" and warnings.showwarning is before
 
 
+def test_a_warning_is_printed_once(monkeypatch, capsys):
+    def warn_twice(options):
+        for _ in range(2):
+            with warnings.catch_warnings():  # as pandas does, after which Python forgets what it has shown
+                pass
+            warnings.warn("It is odd.", stacklevel=1)
+
+    monkeypatch.setattr(actions, "run_recipes", warn_twice)
+    assert main(["recipes"]) == 0
+    assert capsys.readouterr().err == "lungnb: It is odd.\n"
+
+
 def test_ctrl_c_while_imports_run(tmp_path):
     (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))

@@ -25,7 +25,7 @@ from lungnb.formats.images import peculiarity, read_labels
 from lungnb.formats.labels import EXPORT_AGAIN, doubt_of
 from lungnb.formats.pixels import is_like_mask
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
-from lungnb.masks import LUNG_SHARE, MIN_REGION_SHARE, Mask, is_outline
+from lungnb.masks import LUNG_SHARE, Mask, count_regions, is_outline
 from lungnb.settings import SPLITS, Settings, counted
 
 FINDING_COLUMNS = ("file", "severity", "what", "advice")
@@ -69,7 +69,7 @@ _ADVICE = {  # by what a reason begins with
     "no image of this name": "add its image, or rename one of the two",
     "another organ's": "none needed",
     PREDICTED: "none needed",
-    DERIVED: "none needed, if it was made from that image; otherwise rename one of the two",
+    DERIVED: "if it was not made from that image, rename one of the two",
     CHANNELS: "none needed, if the first channel is the CT or the film; otherwise rename the channels",
 }
 
@@ -108,7 +108,7 @@ def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     """Return a finding for each file that preparation left out."""
     findings = []
     for file, reason in excluded.to_numpy():
-        severity = "warning" if reason.startswith(("no mask", "no image", "not in the")) else "error"
+        severity = "warning" if reason.startswith(("no mask", "no image", "not in the", DERIVED)) else "error"
         advice = next((advice for start, advice in _ADVICE.items() if reason.startswith(start)), _MEND)
         severity = "note" if advice.startswith("none needed") else severity
         findings.append((file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", advice))
@@ -128,8 +128,8 @@ def _check_pair(
     if mask_values is None and all(Path(source).suffix.lower() in RASTER_FORMATS for source in sources[1:]):
         values = [read_labels(raw / file) for file in sources[1:]]
     grey = max((meant.grey_share for _, meant in values), default=0.0)
-    if grey > _MAX_SOFT_SHARE:
-        is_swapped = is_like_mask(image)
+    is_swapped = grey > _MAX_GREY_SHARE and is_like_mask(image)
+    if is_swapped or grey > _MAX_SOFT_SHARE:
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
         findings.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
     elif image.std() < _MIN_CONTRAST:
@@ -172,11 +172,11 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
     left = mask[:, : mask.shape[1] // 2].sum() / mask.sum()
     if not _MIN_HALF_SHARE <= left <= 1 - _MIN_HALF_SHARE:
         problems.append("the mask is in one half of the picture: a lung may be missing")
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
-    regions = np.count_nonzero(np.bincount(labels.ravel())[1:] >= MIN_REGION_SHARE * mask.size)
+    regions = count_regions(mask)
     if regions > _MAX_REGIONS:
         problems.append(f"the mask has {regions} regions; lungs have two")
-    boxes = sum(np.prod([side.stop - side.start for side in box]) for box in ndimage.find_objects(labels))
+    found = ndimage.find_objects(ndimage.label(mask)[0])
+    boxes = sum(np.prod([side.stop - side.start for side in box]) for box in found)
     if mask.sum() > _BOX_SHARE * boxes:
         problems.append("the mask consists of rectangles, as boxes around lungs do")
     judgements = [("warning", problem, _LOOK) for problem in problems]

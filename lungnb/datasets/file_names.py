@@ -16,10 +16,7 @@ MASK_FOLDER = re.compile(
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
-# Of what programs make from images
-_MADE_FOLDER = re.compile(
-    r"^(pred(iction)?|infer(ence)?|output|result|overlay|heat[-_ ]?map|preview|thumb(nail)?)s?(Tr|Ts)?$", re.IGNORECASE
-)
+_PREDICTED_FOLDER = re.compile(r"^(pred|preds|predictions?|infer)(Tr|Ts)?$", re.IGNORECASE)
 CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
 OTHER_CHANNEL = re.compile(r"_000[1-9]$")
 # Words in names that do not tell one image from another
@@ -90,9 +87,9 @@ def is_mask(path: Path) -> bool:
     return bool(_MASK_PREFIX.search(stem_of(path)))
 
 
-def is_made(path: Path) -> bool:
-    """Return whether a path in a raw folder is in a folder named after what programs make from images."""
-    return any(map(_MADE_FOLDER.match, path.parent.parts))
+def is_prediction(path: Path) -> bool:
+    """Return whether a path in a raw folder is in a folder named after predictions."""
+    return any(map(_PREDICTED_FOLDER.match, path.parent.parts))
 
 
 def shared_name(path: Path) -> str:

@@ -18,9 +18,9 @@ from lungnb.datasets.file_names import (
     MASK_FOLDER,
     OTHER_CHANNEL,
     Words,
-    is_made,
     is_mask,
     is_of_lungs,
+    is_prediction,
     shared_name,
     split_of_path,
     words_of,
@@ -132,15 +132,21 @@ def _repeated_branches(images: dict[str, list[Path]]) -> set[str]:
 
 
 def _derived(images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> dict[Path, Path]:
-    """Return pictures that programs made from images, in folders such as `predictions`, with the images.
+    """Return pictures in folders such as `predictions` that would take the mask of an image, with the images.
 
-    They have the name of an image without a mask, apart from words such as `image`, and would take the mask of that.
+    They have the name of an image without a mask, apart from words such as `image`. A picture with a mask in a folder
+    beside its own keeps it, unless the image has this mask beside it, too.
     """
-    made = [image for name, paths in images.items() if name in masks for image in paths if is_made(image)]
+    made = [(name, image) for name, paths in images.items() if name in masks for image in paths if is_prediction(image)]
     others = [image for name, paths in images.items() if made and name not in masks for image in paths]
-    bare = {(_own_words(image), image.parent.parent): image for image in others if not is_made(image)}
-    keys = ((image, (_own_words(image), folder)) for image in made for folder in image.parents)
-    return {image: bare[key] for image, key in keys if key in bare}
+    bare = {(_own_words(image), image.parent.parent): image for image in others if not is_prediction(image)}
+    derived: dict[Path, Path] = {}
+    for name, image in made:
+        other = next(filter(None, (bare.get((_own_words(image), folder)) for folder in image.parents)), None)
+        is_beside = any(image.parent.parent in mask.parents for mask in masks[name])
+        if other and not (is_beside and image.parent.parent != other.parent.parent):
+            derived[image] = other
+    return derived
 
 
 def _own_words(image: Path) -> tuple[str, ...]:
@@ -210,7 +216,7 @@ def _digests_of_masks(folder: Path) -> dict[str, str]:
 def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: list[Pair]) -> Excluded:
     """Return the images and masks without a partner, with the reason and the nearest name of a possible partner."""
     of_lungs = {words_of(pair.image, LUNG_WORDS) for pair in pairs if is_of_lungs(pair.masks[0], pair.image)}
-    firsts = {pair.image for pair in pairs}
+    firsts = {pair.image for pair in pairs if not CHANNEL.search(shared_name(pair.masks[0]))}
     images = [image for image in images if image not in paired]
     masks = [mask for mask in masks if mask not in paired]
     excluded: Excluded = []

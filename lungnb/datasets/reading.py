@@ -13,7 +13,7 @@ from PIL import Image
 
 from lungnb.datasets.file_names import sides_of
 from lungnb.datasets.pairing import Pair
-from lungnb.formats.dicom_header import BY_HEADER, TOO_SMALL
+from lungnb.formats.dicom_header import BY_HEADER
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_turned_mask, read_volume
@@ -21,7 +21,7 @@ from lungnb.formats.labels import lung_mask
 from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window
-from lungnb.formats.ranges import grey_range, without_fill
+from lungnb.formats.ranges import grey_range
 from lungnb.formats.rasters import turned_otherwise
 from lungnb.formats.volumes import Volume, central_slices, drawn_slices
 from lungnb.masks import Mask
@@ -41,6 +41,7 @@ SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _LOOK = "look at it in the gallery; take it out if it shows no chest from the front"
 _REMEDY = re.compile("[:.] (give|crop|if|scale|export|save)", re.IGNORECASE)  # begins what to do in notes on images
+_SIZE = re.compile("pixel size|PixelSpacing|pixdim")
 _TWICE = "joined with a mask that shows nearly the same:"
 _ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
 _SLICES_TO_COMPARE = 16  # of the masks of a volume, to see whether two are drawings of the same lungs
@@ -107,8 +108,10 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
 def _said(image: Path, note: str) -> list[Finding]:
     """Return a finding with the note on an image, if there is one; a warning if its header says it is no chest."""
     severity, advice = ("warning", _LOOK) if BY_HEADER in note else ("note", NONE_NEEDED)
-    advice = "do so, or take it out" if severity == "note" and _REMEDY.search(note) else advice
-    severity, advice = ("warning", "correct its pixel size") if TOO_SMALL in note else (severity, advice)
+    if severity == "note" and _REMEDY.search(note):
+        advice = "do so, or take it out"
+    elif severity == "note" and _SIZE.search(note):
+        advice = "correct its pixel size, if it is not right"
     return [(image.as_posix(), severity, note, advice)] if note else []
 
 
@@ -169,8 +172,7 @@ def _read_volumes(
             names = " and ".join(map(str, pair.masks))
             raise Refused(f"the mask {names} is empty. Draw the lungs, or remove this volume")
         window_hu, note = grey_range(volume.hounsfield, options.window, raw / pair.image)
-        slices_hu = (without_fill(volume.hounsfield[index], window_hu)[0] for index in indices)
-        images = [through_window(slice_hu, window_hu) for slice_hu in slices_hu]
+        images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
         lungs = [*lung[indices]]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = _said(pair.image, note)

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -22,7 +23,6 @@ from lungnb.settings import SPLITS, Settings
 
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
-Strings = tuple[str, ...]
 Table = dict[str, tuple[Any, ...]]  # the values of the fields that a table sets, by id
 
 
@@ -35,7 +35,13 @@ def assign_patients(pairs: list[Pair], patient_file: str | Path | None) -> tuple
     of prepared images. Raises FileNotFoundError without the file, ValueError if it has another form, lists no image, or
     has ids that lost the zeros in front of numbers.
     """
-    return _assigned(pairs, Path(patient_file), "patient") if patient_file else (pairs, [])
+    if not patient_file:
+        return pairs, []
+    file = Path(patient_file)
+    table, more = read_user_table(file, "patient"), [*TRAITS]
+    if not _is_manifest(table):
+        table, more = with_pixel_sizes(table, file), [*TRAITS, PIXEL_SIZE]
+    return _assigned(pairs, file, table, ["patient", *(name for name in more if name in table)])
 
 
 def assign_splits(
@@ -44,14 +50,20 @@ def assign_splits(
     """Return the pairs with their splits, and the images that the split file does not list.
 
     `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`, and
-    may have `patient` too. Next come the folders, if each image is in one named after a split; a split without a folder
-    gets patients of the training folder. Otherwise patients are dealt to the splits group by group; those in `earlier`
-    keep the split that they have there. Raises FileNotFoundError without the file, ValueError if it has another form,
-    or for fewer patients than splits.
+    a warning says that a column `patient` is not used. Next come the folders, if each image is in one named after a
+    split; a split without a folder gets patients of the training folder. Otherwise patients are dealt to the splits
+    group by group; those in `earlier` keep the split that they have there. Raises FileNotFoundError without the file,
+    ValueError if it has another form, or for fewer patients than splits.
     """
     if settings.split_file:
-        more = () if settings.patient_file else ("patient",)
-        return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS, more)
+        file = split_path(settings.split_file, settings.dataset)
+        table = read_user_table(file, "split")
+        if unknown := sorted({*table["split"]} - {*SPLITS}):
+            raise ValueError(f"{file}: split must be one of {', '.join(SPLITS)}, not {unknown[0]!r}.")
+        if "patient" in table and not _is_manifest(table) and not settings.patient_file:
+            what = f"{file}: its column patient is not used; to use it, set patient_file to this file, too."
+            warnings.warn(what, stacklevel=2)
+        return _assigned(pairs, file, table, ["split"])
     group_of = groups_of_patients((pair.patient, pair.group) for pair in pairs)
     try:
         if has_split_folders(pairs) and not settings.folds:
@@ -108,19 +120,19 @@ def split_path(split_file: str, dataset: str) -> Path:
     return next((path for path in (published, in_raw) if path.exists()), Path(split_file))
 
 
-def _assigned(
-    pairs: list[Pair], file: Path, field: str, allowed: Strings = (), more: Strings = (*TRAITS, PIXEL_SIZE)
-) -> tuple[list[Pair], Excluded]:
-    """Return the pairs with the fields that a CSV sets, and the images that the CSV does not list.
+def _is_manifest(table: pd.DataFrame) -> bool:
+    return "source_image" in table
 
-    The fields are `field`, and of `more` those that the CSV has for all images; the pixel size is that of a patient.
+
+def _assigned(pairs: list[Pair], file: Path, table: pd.DataFrame, fields: list[str]) -> tuple[list[Pair], Excluded]:
+    """Return the pairs with the fields that the table in a file sets, and the images that it does not list.
+
+    Raises ValueError if it gives an id two values of one field, or as `_refuse_other_ids` says.
     """
-    table = read_user_table(file, field)
-    if allowed and (unknown := sorted({*table[field]} - {*allowed})):
-        raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}, not {unknown[0]!r}.")
-    if field == "patient" and "source_image" not in table:
-        table = with_pixel_sizes(table, file)
-    fields = _fields(file, table, field, more)
+    for name in fields:
+        value_counts = table.groupby("id")[name].nunique()
+        if (value_counts > 1).any():
+            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; keep one of its rows only.")
     listed = _values_by_id(table, fields)
     names_of = {
         pair.image: [unicodedata.normalize("NFC", name) for name in (pair.image.as_posix(), pair.id, pair.image.name)]
@@ -135,28 +147,16 @@ def _assigned(
         values = next((listed[name] for name in names_of[pair.image] if name in listed), loose.get(short))
         values = values or bare.get(CHANNEL.sub("", short))
         if values is None:
-            unlisted.append((str(pair.image), f"not in the {field} file"))
+            unlisted.append((str(pair.image), f"not in the {fields[0]} file"))
         else:
             assigned.append(pair._replace(**dict(zip(fields, values, strict=True))))
     _refuse_other_ids(file, [*table["id"]], loose, pairs, assigned)
     return assigned, unlisted
 
 
-def _fields(file: Path, table: pd.DataFrame, field: str, more: Strings) -> list[str]:
-    """Return `field` and those of `more` that a table sets; raise ValueError if it gives an id two values of one."""
-    # The raw files tell these if the table is a manifest, or does not know all patients.
-    knows = "source_image" not in table and "" not in [*table.get("patient", ())]
-    fields = [field, *(name for name in more if name in table and (knows or name not in (PIXEL_SIZE, "patient")))]
-    for name in fields:
-        value_counts = table.groupby("id")[name].nunique()
-        if (value_counts > 1).any():
-            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; keep one of its rows only.")
-    return fields
-
-
 def _values_by_id(table: pd.DataFrame, fields: list[str]) -> Table:
     """Return the values of the fields by id; in a manifest, each slice of a volume has an id, and the volume a name."""
-    is_manifest = "source_image" in table
+    is_manifest = _is_manifest(table)
     rows = [*table[fields].itertuples(index=False, name=None)]
     rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
     cells = [*zip(table["id"], rows, strict=True)]

@@ -7,7 +7,7 @@ from lungnb.formats.pixels import luminance
 from lungnb.masks import Mask
 
 _MOST = 0.5  # of the pixels
-_CLEAR = 4  # what differs by less than the brightest value divided by this is near, dark or without a colour
+_CLEAR = 4  # values, distances and saturations below the largest one divided by this count as 0
 _OUTLINE_SHARE = 0.75  # of the outline of a mask has the colour of the background; lungs touch little of it
 _MIN_CONTRAST = 1 / 16  # of the brightest value, between colours that differ; the noise of JPEG is less
 _GREY_MARGIN = 0.1  # of the range of values, at each end: what a drawing has, and little of a photograph

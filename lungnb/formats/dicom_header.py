@@ -43,8 +43,7 @@ _FRAME_GROUPS = (
 )
 # The elements that say where a picture lies, and how many numbers each has.
 PLACE_ELEMENTS = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
-_MIN_CHEST_MM, _SMALL_PIXEL_MM = 60.0, 0.2  # no chest is smaller; pixels that make it smaller are below the second
-TOO_SMALL = "no chest is so small"
+_MIN_CHEST_MM, _SMALL_PIXEL_MM = 60.0, 0.2  # a person's chest is larger; pixels that make it smaller are smaller
 PIXEL_MM = (0.001, 100.0)  # believe pixel sizes from the first to the second
 
 
@@ -171,27 +170,28 @@ def place_of(header: Dataset) -> Place | None:
 def pixel_size_mm(file: Dataset) -> tuple[float, float] | None:
     """Return the height and the width of an opened DICOM image's pixels in mm, None if unknown or outside PIXEL_MM.
 
-    ImagerPixelSpacing of a film is the size at the detector. The patient is nearer to the source, and so appears some
-    percent too large.
+    ImagerPixelSpacing of a film counts if PixelSpacing does not. It is the size at the detector. The patient is nearer
+    to the source, and so appears some percent too large.
     """
-    try:
-        height, width = map(float, file.get("PixelSpacing") or file.get("ImagerPixelSpacing"))
-    except Exception:  # pydicom raises many kinds for a value that is not a number
-        return None
-    return (height, width) if all(PIXEL_MM[0] <= side <= PIXEL_MM[1] for side in (height, width)) else None
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        with suppress(Exception):  # pydicom raises many kinds for a value that is not a number
+            height, width = map(float, file.get(name))
+            if all(PIXEL_MM[0] <= side <= PIXEL_MM[1] for side in (height, width)):
+                return height, width
+    return None
 
 
 def size_doubt(shape: tuple[int, ...], pixel_mm: tuple[float, ...] | None) -> str:
-    """Return a note on a picture whose pixel size makes it too small for a chest, or "".
+    """Return a note on a picture whose pixel size makes it too small for the chest of a person, or "".
 
     >>> size_doubt((512, 512), (0.07, 0.07))
-    'a pixel size of 0.07 mm makes it 36 mm large, and no chest is so small: the header may give cm or m'
+    'a pixel size of 0.07 mm makes it 36 mm large, and no chest of a person is so small: the header may give cm or m'
     """
     large_mm = np.multiply(shape, pixel_mm or 1).max()
     if not pixel_mm or max(pixel_mm) > _SMALL_PIXEL_MM or large_mm > _MIN_CHEST_MM:
         return ""
     size = f"a pixel size of {max(pixel_mm):g} mm makes it {large_mm:.2g} mm large"
-    return f"{size}, and {TOO_SMALL}: the header may give cm or m"
+    return f"{size}, and no chest of a person is so small: the header may give cm or m"
 
 
 class Turn(NamedTuple):

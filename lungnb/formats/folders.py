@@ -30,7 +30,7 @@ def image_files(raw: Path) -> list[Path]:
     stems = {stem_of(file) for file in files}
     if files and (left_out := [str(file.relative_to(raw)) for file in sorted(unread) if file.stem not in stems]):
         what = f"{raw}: left out, because their format is not read: {counted(len(left_out), 'file')}, such as"
-        warnings.warn(f"{what} {left_out[0]}. Convert them, or end their names right.", stacklevel=2)
+        warnings.warn(f"{what} {left_out[0]}. Convert them, or correct their endings.", stacklevel=1)
     return files
 
 

@@ -28,7 +28,7 @@ from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import COLOURED, show_grey
-from lungnb.formats.ranges import doubt_of_sign, with_sign
+from lungnb.formats.ranges import LUNG_WINDOW, doubt_of_sign, grey_range, with_sign, without_fill
 from lungnb.formats.rasters import RASTER_FORMATS, UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
@@ -73,7 +73,7 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
             grey, note = show_grey(values, window, path)
             pixel_mm = pixel_size_mm(header)
             is_unused = pixel_mm is None and bool(header.get("PixelSpacing"))
-            size = "its PixelSpacing cannot be, and is not used" if is_unused else size_doubt(grey.shape, pixel_mm)
+            size = "its PixelSpacing is impossible, and is not used" if is_unused else size_doubt(grey.shape, pixel_mm)
             note = ", ".join(filter(None, [view, note, size]))
             return Picture(grey, pixel_mm, turn_of(header), count_frames(header) > 1, note)
         raster = read_raster(path)
@@ -96,14 +96,26 @@ def is_volume(path: str | Path) -> bool:
 def read_volume(path: str | Path) -> Volume:
     """Return a NIfTI file, a DICOM file of several frames, or the DICOM series in a folder.
 
-    See `read_nifti` and `read_dicom_series`.
+    See `read_nifti` and `read_dicom_series`. In CT, a value that fills the corners of slices is air (`without_fill`).
     """
     is_dicom_volume = os.path.isdir(path) or not is_nifti(Path(path))
     volume = read_dicom_series(path) if is_dicom_volume else read_nifti(path)
     hounsfield, sign = with_sign(volume.hounsfield)
     notes = [volume.note, sign, size_doubt(hounsfield.shape[1:], volume.spacing_mm[1:])]
     notes += [doubt_of_sign(hounsfield) if is_dicom_volume else ""]
+    notes.append(_fill_with_air(hounsfield))
     return volume._replace(hounsfield=hounsfield, note=", ".join(filter(None, notes)))
+
+
+def _fill_with_air(hounsfield: np.ndarray) -> str:
+    """Replace the fill in each slice of a volume of CT (`without_fill`), in place; return one note, or ""."""
+    note = ""
+    with suppress(Refused):  # if no value is a number
+        if grey_range(hounsfield).window == LUNG_WINDOW:
+            for slice_hu in hounsfield:
+                filled, of_slice = without_fill(slice_hu)
+                slice_hu[:], note = filled, note or of_slice
+    return note
 
 
 def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:

@@ -142,7 +142,7 @@ def find_values(array: np.ndarray) -> MaskValues:
 
 
 def _half(pixel: np.ndarray, low: float, high: float) -> float:
-    """Return the value that lung is above in a mask without labels, such as probabilities."""
+    """Return the threshold of lung in a mask without labels, such as probabilities: its pixels are above."""
     half = 0.5 if pixel.dtype.kind == "f" and high <= 1 else high / 2
     is_light = low >= half and np.count_nonzero(pixel == low) > _BACKGROUND_SHARE * pixel.size  # the background
     return (low + high) / 2 if is_light else half

@@ -83,13 +83,14 @@ def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> tuple[Nifti1Head
         raise Refused(f"{path}: is compressed twice. Unpack it once.")
     if length is None or len(start) < length:
         if start[128:132] == b"DICM":
-            raise Refused(f"{path}: holds a DICOM file, so it is not named after its format. End its name with .dcm.")
+            raise Refused(f"{path}: holds a DICOM file. End its name with .dcm.")
         missing = f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again."
         raise Refused(other_contents(path) or missing)
     header_of = getattr(nibabel, _HEADER_LENGTHS[length])
     header: Nifti1Header = header_of(start[:length])
-    has_size = header["sform_code"] > 0 or header_of(start[:length], check=False)["pixdim"][1:4].all()
     shape = header.get_data_shape()
+    sides = header_of(start[:length], check=False)["pixdim"][1 : 1 + min(len(shape), 3)]
+    has_size = header["sform_code"] > 0 or sides.all()
     if len(shape) == 2 or (len(shape) > 3 and set(shape[3:]) == {1}):
         header.set_data_shape((*shape, 1)[:3])
     return header, "" if has_size else "its header gives voxels a size of 0 (pixdim), for which 1 mm is taken"

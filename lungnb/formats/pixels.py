@@ -92,7 +92,7 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
         return array, ", ".join(filter(None, [coloured, picture_doubt(array), is_shown]))
     array, sign = with_sign(array)
     shown, note = grey_range(array, window, name)
-    array, filled = without_fill(array, shown)
+    array, filled = without_fill(array) if window or shown == LUNG_WINDOW else (array, "")
     note = ", ".join(filter(None, [sign, filled, note]))
     grey = through_window(array, shown)
     # CT may be drawn with few values.

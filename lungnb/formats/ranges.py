@@ -13,6 +13,7 @@ from lungnb.formats.opening import Refused
 from lungnb.masks import Mask, Window
 
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
+AIR_HU = -1000
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
 FLESH_RANGE = (-200.0, 200.0)  # HU of fat, muscle and blood
 _MIN_CORNERS = 3  # of a slice, that a fill value reaches
@@ -23,6 +24,7 @@ MAX_UNITS = 16  # floats from 0 to this were normalised in some way: no 8-bit pi
 _FILL_SHARE = 0.05  # of a slice of CT: a single value of flesh that fills so much, from the corners, is none
 _WRAP, _DEEPEST = 2**16, 4096  # values of 16 bits without sign, and the largest HU that they hold
 _CUT_SHARE, _CUT_HU = 0.2, 300  # of CT without negative values is 0, and the median of the others is below
+_MAX_GREY = 255  # of pictures of 8 bits
 _SHARE_OF_LUNG = 0.001  # from this share of air or lung, a picture is CT, whatever its other values are
 _SAMPLE = 2**16  # values that are looked at, evenly spaced over the picture
 _PERCENT = 1.0  # at each end may lie anywhere without moving the range
@@ -85,13 +87,13 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     return GreyRange((low, high if high > low else low + max(1.0, 1e-6 * abs(low))), note)
 
 
-def without_fill(values: np.ndarray, shown: Window) -> tuple[np.ndarray, str]:
-    """Return a CT slice with -1000 HU in the place of a value that fills its corners, such as 1e20 or 0, and a note.
+def without_fill(values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return a CT slice with AIR_HU in the place of a value that fills its corners, such as 1e20 or 0, and a note.
 
     The value fills at least three corners, so it is no metal. Slices with several such values stay as they are. A value
     of flesh, such as 0, also fills 5 % of the slice beside other flesh, and only its regions at the corners are air.
 
-    >>> without_fill(np.array([[9999.0, 0, 9999], [0, 0, 0], [9999, 0, 9999]]), LUNG_WINDOW)[0].max()
+    >>> without_fill(np.array([[9999.0, 0, 9999], [0, 0, 0], [9999, 0, 9999]]))[0].max()
     np.float64(0.0)
     """
     from scipy.ndimage import label
@@ -99,7 +101,7 @@ def without_fill(values: np.ndarray, shown: Window) -> tuple[np.ndarray, str]:
     corners = (slice(None, None, max(len(values) - 1, 1)), slice(None, None, max(values.shape[1] - 1, 1)))
     distinct, counts = np.unique(values[corners], return_counts=True)
     fill = distinct[counts.argmax()]
-    if shown != LUNG_WINDOW or counts.max() < _MIN_CORNERS:
+    if counts.max() < _MIN_CORNERS:
         return values, ""
     is_fill = values == fill
     if _is_flesh(fill):
@@ -110,7 +112,7 @@ def without_fill(values: np.ndarray, shown: Window) -> tuple[np.ndarray, str]:
             return values, ""
     elif not MAX_HU <= fill < np.inf:
         return values, ""
-    return np.where(is_fill, int(shown[0]), values), f"values of {fill:g}, which fill the corners, are black"
+    return np.where(is_fill, AIR_HU, values), f"values of {fill:g}, which fill the corners, are black"
 
 
 def _is_flesh(values: np.ndarray) -> Mask:
@@ -138,10 +140,14 @@ def with_sign(values: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def doubt_of_sign(hu: np.ndarray) -> str:
-    """Return a note on CT in HU whose negative values were cut off: much of it is 0, and the rest flesh; or ""."""
+    """Return a note on CT in HU whose negative values were cut off: much of it is 0, and the rest flesh; or "".
+
+    Pictures that were shown through a window, of 8 bits, have no such values either.
+    """
     sample = _sample(hu)
     flesh = sample[sample > 0]
-    if sample.min() or not 0 < flesh.size < (1 - _CUT_SHARE) * sample.size or np.median(flesh) > _CUT_HU:
+    is_cut = 0 < flesh.size < (1 - _CUT_SHARE) * sample.size and np.median(flesh) <= _CUT_HU
+    if sample.min() or hu.max() <= _MAX_GREY or not is_cut:
         return ""
     return "no values below 0 HU, as air and lung have: they were cut off. Export the CT again, with signed values"
 

@@ -51,7 +51,9 @@ def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
     sides_mm = (slice_mm, row_mm, column_mm)
     if not VOXEL_MM[0] <= min(sides_mm) <= max(sides_mm) <= VOXEL_MM[1]:
         size = " x ".join(f"{side:g}" for side in sides_mm)
-        raise Refused(f"{path}: its header says that a voxel measures {size} mm, which cannot be. Correct the header.")
+        raise Refused(
+            f"{path}: its header says that a voxel measures {size} mm, which is impossible. Correct the header."
+        )
     x_mm, y_mm, z_mm = map(float, turned[:3, 3])
     return Volume(array, sides_mm, (x_mm, y_mm, z_mm), affine)
 

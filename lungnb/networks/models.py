@@ -194,8 +194,9 @@ def add_network(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]
 
     `build(size, filters, depth)` returns a Keras model from `(size, size, 1)`, grey from 0 to 1, to `(size, size, 1)`,
     the probability of lung. Use layers of Keras, because lungnb runs no code from a model's file. `build_model` and
-    `train` raise ValueError for other shapes and layers. If the function's source changes, `train` trains again.
-    Raises ValueError for a name that a network of lungnb has, or that is none, as that of a lambda.
+    `train` raise ValueError for other shapes and layers, and for values that are no probabilities. If the function's
+    source changes, `train` trains again. Raises ValueError for a name that a network of lungnb has, or that is none, as
+    that of a lambda.
     """
     name = getattr(build, "__name__", "")
     if not name.isidentifier() or name in {network.__name__ for network in _NETWORKS}:

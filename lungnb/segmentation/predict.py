@@ -18,7 +18,7 @@ from lungnb.formats.dicom_header import NO_TURN, Turn
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import Refused, digest_of_file, guarded
 from lungnb.formats.pixels import through_window, to_grey
-from lungnb.formats.ranges import grey_range, without_fill
+from lungnb.formats.ranges import grey_range
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import best_dice, trained_window
@@ -180,7 +180,7 @@ def predict_slices(
 ) -> Iterator[tuple[np.ndarray, ImagePrediction]]:
     """Yield each slice of a volume, `(slices, height, width)`, as grey, and its prediction."""
     for slice_hu in hounsfield:
-        grey = through_window(without_fill(slice_hu, window_hu)[0], window_hu)
+        grey = through_window(slice_hu, window_hu)
         yield grey, predict_image(engine, grey)
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, RIGHT, pixels, prepared, save, write_scans
 from helpers.volumes import write_slice
 from lungnb.artefacts import JOURNAL
-from lungnb.datasets.pairing import PREDICTED, find_pairs
+from lungnb.datasets.pairing import CHANNELS, DERIVED, PREDICTED, find_pairs
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import Source
 from lungnb.formats.folders import stem_of
@@ -475,3 +475,35 @@ def test_a_mask_that_lungnb_wrote_joins_no_ground_truth_until_somebody_changes_i
     save(raw / "segmented" / "a_mask.png", LEFT)
     (pair,), excluded = find_pairs(raw, OWN)
     assert len(pair.masks) == 2 and excluded == []
+
+
+@pytest.mark.parametrize(
+    ("files", "image"),
+    [
+        (("originals/img_{}", "output/images/{}", "output/masks/{}"), "output/images/{}"),
+        (("originals/img_{}", "pred/images/{}", "pred/masks/{}"), "pred/images/{}"),
+        (("raw/img_{}", "results/images/{}", "masks/{}"), "results/images/{}"),
+        (("dicom/slice_{}", "results/slices/{}", "results/labels/{}"), "results/slices/{}"),
+        (("images/cxr_{}", "preview/{}", "masks/{}"), "preview/{}"),
+        (("films/img_{}", "output/{}", "masks/{}"), "output/{}"),
+    ],
+)
+def test_images_with_the_names_of_masks_are_paired_beside_others(raw, files, image):
+    touch(raw, [f"{file.format(f'{number:03}')}.png" for file in files for number in range(3)])
+    pairs, _ = find_pairs(raw, OWN)
+    assert [pair.image.as_posix() for pair in pairs] == [f"{image.format(f'{number:03}')}.png" for number in range(3)]
+
+
+def test_predictions_give_way_to_images_of_other_names(raw):
+    touch(raw, ["images/img_001.png", "masks/001.png", "preds/001.png"])
+    (pair,), excluded = find_pairs(raw, OWN)
+    assert pair.image == Path("images/img_001.png")
+    assert excluded == [("preds/001.png", f"{DERIVED} images/img_001.png")]
+
+
+@pytest.mark.parametrize(("mask", "is_channel"), [("scan", True), ("scan_0000", False), ("scan_0000_mask", False)])
+def test_numbers_of_slices_are_no_channels(raw, mask, is_channel):
+    touch(raw, ["images/scan_0000.png", "images/scan_0004.png", f"masks/{mask}.png"])
+    _, excluded = find_pairs(raw, OWN)
+    assert [file for file, _ in excluded] == ["images/scan_0004.png"]
+    assert (excluded[0][1] == CHANNELS) == is_channel

@@ -158,6 +158,11 @@ def test_a_pixel_size_that_makes_no_sense_is_ignored(tmp_path, spacing):
     assert read_picture(path).pixel_mm is None
 
 
+def test_the_size_at_the_detector_counts_if_pixel_spacing_is_impossible(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", PixelSpacing=[0, 0], ImagerPixelSpacing=[0.25, 0.125])
+    assert read_picture(path).pixel_mm == (0.25, 0.125)
+
+
 def test_a_compressed_stream_larger_than_the_header_says_is_refused(tmp_path):
     path = dicom(tmp_path / "a.dcm", np.zeros((64, 64), np.uint8), "DX")
     for form, syntax in (("JPEG", "JPEGBaseline8Bit"), ("JPEG2000", "JPEG2000Lossless")):

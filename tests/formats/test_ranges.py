@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lungnb.formats.pixels import show_grey
-from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, grey_range, without_fill
+from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, doubt_of_sign, grey_range, without_fill
 
 RNG = np.random.default_rng(0)
 FILM = np.clip(RNG.normal(1800, 700, (300, 400)), 0, 4080).astype(np.uint16)
@@ -113,16 +113,28 @@ def filled(*corners, kind=np.float32):
 
 @pytest.mark.parametrize("fills", [(9999,) * 4, (9999, 9999, 0, 9999)])
 def test_one_value_that_fills_the_corners_of_ct_is_air(fills):
-    values, note = without_fill(filled(*fills, kind=np.int16), LUNG_WINDOW)
+    values, note = without_fill(filled(*fills, kind=np.int16))
     assert values.max() <= 300 and values.dtype == np.int16 and "values of 9999" in note
 
 
 @pytest.mark.parametrize("fills", [(9999, 9999, 5000, 5000), (9999, 5000, 9999, 0), (np.inf,) * 4, (2000,) * 4])
 def test_other_corners_stay_as_they_are(fills):
     values = filled(*fills)
-    assert without_fill(values, LUNG_WINDOW) == (values, "")
+    assert without_fill(values) == (values, "")
 
 
 def test_the_corners_of_a_film_stay_as_they_are():
     film = filled(*(65535,) * 4) + 1000
-    assert without_fill(film, grey_range(film).window) == (film, "")
+    assert "which fill" not in show_grey(film)[1]
+
+
+@pytest.mark.parametrize("window", [None, (-1350, 150)])
+def test_the_fill_of_ct_is_air_in_all_windows(window):
+    grey, note = show_grey(filled(*(9999,) * 4), window)
+    assert grey[0, 0] == show_grey(filled(*(-1000,) * 4), window)[0][0, 0] and "values of 9999" in note
+
+
+@pytest.mark.parametrize(("largest", "is_cut"), [(255, False), (300, True)])
+def test_only_values_beyond_8_bits_may_have_lost_their_sign(largest, is_cut):
+    hu = np.clip(np.tile(np.linspace(-200, largest, 64), (64, 1)), 0, None)
+    assert bool(doubt_of_sign(hu)) == is_cut

@@ -217,7 +217,7 @@ def test_voxels_with_an_invalid_offset_are_refused(tmp_path, offset):
 def test_voxels_larger_than_a_body_are_refused(tmp_path, side):
     """Otherwise, a volume in mL would be too large for a number."""
     nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.diag([side, side, side, 1])), tmp_path / "a.nii")
-    with pytest.raises(ValueError, match=r"a\.nii: its header says that a voxel measures .* mm, which cannot be"):
+    with pytest.raises(ValueError, match=r"a\.nii: its header says that a voxel measures .* mm, which is impossible"):
         read_nifti(tmp_path / "a.nii")
 
 

@@ -31,11 +31,9 @@ NNUNET = {"image_name": "imagesTr/{:03}_0000.png", "mask_name": "labelsTr/{:03}.
 MADE = {
     "predictionsTr beside nnU-Net's imagesTr": ("predictionsTr/{:03}.png", "mask", NNUNET),
     "inferTr beside nnU-Net's imagesTr": ("inferTr/{:03}.png", "mask", NNUNET),
-    "previews beside images of nnU-Net's names": ("previews/{:03}.png", "image",
-        {"image_name": "images/{:03}_0000.png"}),
     "predictions named like masks, not like images": ("preds/{:03}.png", "mask",
         {"image_name": "images/img_{:03}.png"}),
-    "output of a network beside CXR_png": ("output/unet/{:03}.png", "mask", {"image_name": "CXR_png/cxr_{:03}.png"}),
+    "predictions of a network beside CXR_png": ("pred/unet/{:03}.png", "mask", {"image_name": "CXR_png/cxr_{:03}.png"}),
     "thumbs of other names": ("thumbs/{:03}.png", "image",
         {"image_name": "images/x{:03}.png", "mask_name": "masks/x{:03}.png"}),
 }  # fmt: skip
@@ -103,8 +101,8 @@ def without_sizes(folder):
 
 SIZES = {
     "a volume in cm": (in_unit(0.1), "cm or m"), "a volume in m": (in_unit(0.001), "cm or m"),
-    "a film in cm": (film_in_cm, "cm or m"), "a film in m": (film_of(0.00014), "cannot be"),
-    "a film of 0": (film_of(0), "cannot be"), "a volume without sizes, but a qform": (without_sizes, "pixdim"),
+    "a film in cm": (film_in_cm, "cm or m"), "a film in m": (film_of(0.00014), "is impossible"),
+    "a film of 0": (film_of(0), "is impossible"), "a volume without sizes, but a qform": (without_sizes, "pixdim"),
 }  # fmt: skip
 
 
@@ -172,6 +170,16 @@ def fills(folder, write):
     mask, reference = segment(write(folder)).mask, segment(fat_patient()).mask
     found = dice(mask[1] if mask.ndim == 3 else mask, reference)
     return Result("right" if found > MIN_DICE else "wrong", f"{found:.3f}")
+
+
+@case
+def fill_of_a_volume(folder):
+    """The fill of a volume is air in another window, and noted once."""
+    file, window = volume(folder, filled(0)), (-1350, 150)
+    found = dice(segment(file, window=window).mask[1], segment(fat_patient(), window=window).mask)
+    note = str(segment_files(file, folder / "out", progress=False)["note"][0])
+    is_right = found > MIN_DICE and note.count("which fill the corners") == 1
+    return Result("explained" if is_right else "wrong", f"{found:.3f} {note}")
 
 
 @case
@@ -248,7 +256,7 @@ def corrected(folder):
 
 
 OTHERS = {
-    "WebP": ("b.webp", b"RIFF\0\0\0\0WEBP"), "MetaImage": ("b.mha", b"ObjectType = Image"), "NumPy": ("b.npy", b"\x93"),
+    "WebP": ("b.webp", b"RIFF\0\0\0\0WEBP"), "MetaImage": ("b.mha", b"ObjectType = Image"),
     "PNG without an ending": ("b", b"\x89PNG\r\n\x1a\n"),
 }  # fmt: skip
 
@@ -269,9 +277,10 @@ def unread(folder, kind):
 
 @case
 def converted_beside(folder):
-    """Films that lie there as PNG and as arrays of NumPy."""  # innocent ones
+    """Films that lie there as PNG and as arrays of NumPy, and other arrays."""  # innocent ones
     write_png(folder / "a.png", film())
     np.save(folder / "a.npy", film())
+    np.save(folder / "features.npy", film())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = judge(folder / "a.png", "film")
@@ -280,17 +289,22 @@ def converted_beside(folder):
     return result if "Convert" not in said else Result("wrong", said)
 
 
-@case
-def split_with_patients(folder):
-    """A table of splits that has patients too, some of them in two splits."""
-    raw = write_set(folder)
+PATIENTS = {"used as table of patients, too": True, "not used as table of patients": False}
+
+
+@cases("A table of splits that has patients, {}.", PATIENTS)
+def split_with_patients(folder, is_used):
+    raw, file = write_set(folder), str(folder / "splits.csv")
     splits = ("train", "test", "train", "validation", "train", "train")
     rows = [f"{n:03},{split},P{(n + 1) // 2}" for n, split in enumerate(splits, 1)]
     (folder / "splits.csv").write_text("\n".join(["id,split,patient", *rows]))
-    findings = check_dataset(make_settings(str(raw), split_file=str(folder / "splits.csv")), progress=False)
-    said = "; ".join(findings["what"])
-    is_said = "P1 has images in the splits train and test" in said and "P3 has" not in said
-    return Result("explained" if is_said else "wrong", said)
+    settings = make_settings(str(raw), split_file=file, patient_file=file if is_used else None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        said = "; ".join(check_dataset(settings, progress=False)["what"])
+    warned = " ".join(str(warning.message) for warning in caught)
+    is_said = ("P1 has images in the splits train and test" in said) == is_used and "P3 has" not in said
+    return Result("explained" if is_said and ("is not used" in warned) != is_used else "wrong", f"{said} {warned}")
 
 
 @case
@@ -303,6 +317,30 @@ def advice_for_bars(folder):
     findings = check_dataset(make_settings(str(raw)), progress=False)
     named = findings[findings["what"].str.contains("crop")]
     is_said = named["file"].tolist() == ["images/003.png"] and "none needed" not in named["advice"].iloc[0]
+    return Result("explained" if is_said else "wrong", findings.to_string())
+
+
+@case
+def flat_nifti(folder):
+    """A NIfTI file of 2 dimensions whose third pixdim is 0."""  # an innocent one
+    content = bytearray(nibabel.Nifti1Image(ct_slice().T, np.diag([-1.4, -1.4, 1, 1])).to_bytes())
+    content[88:92], content[252:256] = bytes(4), bytes([1, 0, 0, 0])  # pixdim 3; only a qform
+    (folder / "slice.nii").write_bytes(content)
+    result = judge(folder / "slice.nii", "ct")
+    return result if "pixdim" not in result.said else Result("wrong", result.said)
+
+
+@case
+def impossible_sizes(folder):
+    """What check advises for films with impossible pixel sizes, and for a film of a mouse."""
+    raw = write_set(folder)
+    for number, (image, _, _) in enumerate(phantoms(), 1):
+        (raw / "images" / f"{number:03}.png").unlink()
+        spacing = [0.07, 0.07] if number == 1 else [0, 0]
+        dicom(raw / "images" / f"{number:03}.dcm", np.uint16(image) * 16, DX, PixelSpacing=spacing)
+    findings = check_dataset(make_settings(str(raw)), progress=False)
+    named = findings[findings["what"].str.contains("impossible|chest of a person")]
+    is_said = len(named) == COUNT and {*named["severity"]} == {"note"} and named["advice"].str.contains("correct").all()
     return Result("explained" if is_said else "wrong", findings.to_string())
 
 
@@ -338,14 +376,3 @@ def body_on_0(folder):
     body = ndimage.binary_fill_holes(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
     found = dice(segment(np.where(body, ct_slice(), 0).astype(np.int16)).mask, segment(ct_slice()).mask)
     return Result("right" if found > 0.97 else "wrong", f"{found:.3f}")
-
-
-@case
-def split_with_some_patients(folder):
-    """A table of splits that has patients of some images only."""  # which do not count, because others lack theirs
-    raw = write_set(folder)
-    splits = ("train", "test", "train", "validation", "train", "train")
-    (folder / "splits.csv").write_text("\n".join(["id,split,patient", *map("{:03},{},".format, range(1, 7), splits)]))
-    settings = make_settings(str(raw), split_file=str(folder / "splits.csv"))
-    patients = prepare_dataset(settings, progress=False)["patient"]
-    return Result("right" if patients.nunique() == COUNT else "wrong", str([*patients]))
