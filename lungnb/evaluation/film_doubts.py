@@ -1,4 +1,4 @@
-"""Say which of the films that a network shall learn from a person should look at before."""
+"""Name the films that a person should check before a network learns from them."""
 
 from collections.abc import Iterator, Sequence
 
